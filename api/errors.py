@@ -22,3 +22,7 @@ class DarkroomError(Exception):
 
 class DeviceFault(Exception):
     """The device is in an undefined state (a CUDA error that is no shortage of memory): the worker process must end."""
+
+
+PROGRAM_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a mistake in a capability's code raises, and not what is away, missing or full."""

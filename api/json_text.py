@@ -104,3 +104,26 @@ def check_text(text: str, path: tuple[str | int, ...]) -> None:
 
 def path_text(path: tuple[str | int, ...]) -> str:
     return ".".join(map(str, path))
+
+
+# ---------------------------------------------------------------- what others write
+
+
+def without_unkept(text: str) -> str:
+    """Without NUL, and with U+FFFD for half of a surrogate pair: what other programs answered can't be refused as a client's text is."""
+    text = text.replace("\x00", "")
+    if text.isascii() or not LONE_SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class TextPieces:
+    """A text that another program sends in pieces, which may end within a character: half of a pair waits for its other half."""
+
+    def __init__(self) -> None:
+        self.half = ""
+
+    def push(self, piece: str) -> str:
+        text = self.half + piece
+        self.half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return without_unkept(text.removesuffix(self.half) if self.half else text)

@@ -1,5 +1,6 @@
 """What an owner can mend, as one sentence with its cure: for commands and for the start of the server, in place of a traceback."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ def sentence_for(error: BaseException) -> str | None:
     if isinstance(error, ImproperlyConfigured):
         return f"Darkroom can't start: {error}"
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return missing_module(error.name.partition(".")[0])
+        return missing_module(error.name)
+    if isinstance(error, ImportError) and "does not contain a" in str(error):  # Django's, of a name in INSTALLED_APPS
+        return f"Darkroom can't start: EXTRA_APPS names what is not there. {error}"
     if isinstance(error, DatabaseFailure):
         return database_failure(error)
     return None
@@ -46,21 +49,26 @@ def sentence_for(error: BaseException) -> str | None:
 # ---------------------------------------------------------------- packages
 
 
-def missing_module(module: str) -> str | None:
+def missing_module(name: str) -> str | None:
     """None for a module of this project: that is no package which can be installed."""
+    module = name.partition(".")[0]
     if (ROOT / module).exists():
         return None
-    file = requirements_file(module)
+    file, extra = requirements_file(module), os.environ.get("EXTRA_APPS", "")
+    if extra and (not file or "." in name):
+        needs = f"there is no module '{name}', which EXTRA_APPS ({extra}) names or one of its apps imports"
+        return f"Darkroom can't start: {needs}. Install it, or correct the name."
+    file = file or "requirements.txt"  # packages bring others along
     return f"The Python package of the module '{module}' is not installed. This installs it: {INSTALL} {file}"
 
 
 def requirements_file(module: str) -> str:
-    """The file that lists the package of `module` itself; requirements.txt where none does, since packages bring others along."""
+    """The file that lists the package of `module` itself; '' where none does."""
     for file in ("requirements.txt", "requirements-dev.txt"):
         listed = re.findall(r"^[A-Za-z0-9_.-]+", (ROOT / file).read_text(), re.MULTILINE)
         if any(re.fullmatch(rf"{module}(-python)?", name.replace("_", "-"), re.IGNORECASE) for name in listed):
             return file
-    return "requirements.txt"
+    return ""
 
 
 # ---------------------------------------------------------------- the database

@@ -5,6 +5,7 @@ from django.db.models.functions import Now
 
 from api.files.models import StoredFile
 from api.jobs.identifiers import uuid7
+from api.jobs.json_field import KeptJSONField
 from api.jobs.models import Job
 
 
@@ -60,7 +61,7 @@ class Message(models.Model):
     )
     active = models.BooleanField(default=True, db_default=True, help_text="Whether it is on the branch that goes on.")
     role = models.CharField(max_length=10, choices=Role)
-    parts = models.JSONField(help_text="Texts, pictures (by id), calls and results of tools, in order.")
+    parts = KeptJSONField(help_text="Texts, pictures (by id), calls and results of tools, in order.")
     text = models.TextField(blank=True, help_text="All texts of it, for the search.")
     images = models.ManyToManyField(StoredFile, blank=True, related_name="messages")
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.core.files.storage import Storage
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Min
 from django.utils import timezone
 
 from api.files import storage
@@ -25,11 +27,13 @@ BATCH = 500
 
 @dataclass
 class SweepReport:
-    """How many were removed."""
+    """How many were removed, but for `foreign`."""
 
     files: int = 0
     parts: int = 0
     uploads: int = 0
+    foreign: int = 0
+    """Left: without a row, and older than the database."""
 
     def count(self, name: str) -> None:
         if name.endswith(PART):
@@ -39,7 +43,8 @@ class SweepReport:
 
 
 def sweep_orphans(older_than: timedelta = HOUR, uploads_older_than: timedelta = DAY, *, days: int | None = None) -> SweepReport:
-    """Safe beside running work: a file younger than `older_than` may still be about to get its row.
+    """Safe beside running work: a file younger than `older_than` may still be about to get its row. One older than the database is
+    another database's: of the one before, or where DATABASE_URL names a wrong one.
 
     All of the media folder takes about a minute for a million pictures; with `days` only the last so many days' folders are
     looked through, where nearly all that a crash leaves behind is.
@@ -54,12 +59,20 @@ def sweep_orphans(older_than: timedelta = HOUR, uploads_older_than: timedelta = 
 
 
 def sweep_place(place: Storage, older_than: timedelta, days: int | None, report: SweepReport) -> None:
+    began = database_began()
     with storage.storage_errors():
         for names in names_of_ours(place, days):
             for name in without_row(set(names)):
-                if is_older(place, name, timezone.now() - older_than):
+                if is_older(place, name, began):
+                    report.foreign += 1
+                elif is_older(place, name, timezone.now() - older_than):
                     place.delete(name)
                     report.count(name)
+
+
+def database_began() -> datetime:
+    """When its first migration was applied; a backup has that, too."""
+    return MigrationRecorder.Migration.objects.aggregate(first=Min("applied"))["first"] or timezone.now()
 
 
 def missing_files() -> Iterator[StoredFile]:

@@ -1,12 +1,14 @@
 """The registry that capabilities sign up to: what the queue may know of a kind of job, and no more."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, ClassVar, Generic
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 
-from api.errors import DarkroomError
+from api.errors import PROGRAM_FAULTS, DarkroomError
 from api.jobs.models import Job
 from api.jobs.running import Outcome, RunningJob, S
 from api.json_types import JsonObject
@@ -168,12 +170,22 @@ class UninstalledKind(JobKind[StoredSpec]):
 AnyKind = JobKind[Any]
 """Of whatever requests: what its `read_spec` gives is what its other methods take."""
 
+NAME = re.compile(r"[a-z0-9_-]{1,40}")
 _kinds: dict[str, AnyKind] = {}
 _uninstalled = UninstalledKind()
 
 
-def register(kind: AnyKind) -> None:
-    _kinds[kind.name] = kind
+def register(kind: AnyKind, *, replaces: bool = False) -> None:
+    """Raises ImproperlyConfigured for a name that is none, or another kind's, unless it `replaces` that."""
+    own, name = type(kind), getattr(kind, "name", "")
+    if not NAME.fullmatch(name):
+        raise ImproperlyConfigured(f"{own.__module__}.{own.__qualname__}: its `name` must be 1 to 40 of a-z, 0-9, - and _.")
+    other = type(_kinds.get(name, kind))
+    if not replaces and (other.__module__, other.__qualname__) != (own.__module__, own.__qualname__):
+        raise ImproperlyConfigured(
+            f"{own.__module__}.{own.__qualname__} has the name of another kind of job: {name!r} is {other.__module__}.{other.__qualname__}."
+        )
+    _kinds[name] = kind
 
 
 def get_kind(name: str) -> AnyKind:
@@ -197,8 +209,8 @@ def read_spec(job: Job) -> Spec:
     try:
         spec: Spec = get_kind(job.kind).read_spec(job)
         return spec
-    except ValueError as error:
-        raise DarkroomError("unreadable_params", 500, f"This version can't read the job's params: {error}") from None
+    except PROGRAM_FAULTS as error:  # of a kind of others: a page of the history, or a worker, has more rows than this one
+        raise DarkroomError("unreadable_params", 500, f"This version can't read the job's params: {error}") from error
 
 
 def shown_params(job: Job) -> JsonObject:

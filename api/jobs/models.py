@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from api.jobs.identifiers import uuid7
+from api.jobs.json_field import KeptJSONField
 from api.jobs.states import ACTIVE, FINAL, Status
 from api.quotas import Amount
 
@@ -34,10 +35,10 @@ class Job(models.Model):
     model_id = models.CharField(max_length=200, blank=True)
     params = models.JSONField(default=dict)
     prompt = models.TextField(blank=True)
-    progress = models.JSONField(default=dict)
-    result = models.JSONField(null=True, blank=True)
-    error = models.JSONField(null=True, blank=True)
-    warnings = models.JSONField(default=list, blank=True)
+    progress = KeptJSONField(default=dict)
+    result = KeptJSONField(null=True, blank=True)
+    error = KeptJSONField(null=True, blank=True)
+    warnings = KeptJSONField(default=list, blank=True)
     timings = models.JSONField(default=dict, blank=True)
 
     priority = models.SmallIntegerField(default=0)
@@ -144,7 +145,7 @@ class JobEvent(models.Model):
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
     sequence = models.PositiveIntegerField()
     type = models.CharField(max_length=12)
-    data = models.JSONField()
+    data = KeptJSONField()
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.urls import URLPattern, URLResolver
+from django.utils.module_loading import module_has_submodule
 from rest_framework.views import APIView
 
 from api.files.storage import media_folder
@@ -96,6 +98,16 @@ def check_extra_urls() -> Iterator[CheckMessage]:
         if not (isinstance(view, type) and issubclass(view, APIView)):
             message = f"EXTRA_APPS: the address {address} is no view of REST framework, and would be open to everybody."
             yield Error(message, hint="Make it an APIView, or a SubmitView for jobs.", id="darkroom.E031")
+
+
+@check()
+def check_extra_migrations() -> Iterator[CheckMessage]:
+    """Of an app with models and no migrations no table is made, and each of its jobs would fail."""
+    for entry in settings.EXTRA_APPS:
+        config = apps.get_app_config(AppConfig.create(entry).label)
+        if any(config.get_models()) and not module_has_submodule(config.module, "migrations"):
+            hint = f"Make them: `manage.py makemigrations {config.label}`, then `manage.py migrate`."
+            yield Warning(f"EXTRA_APPS: {config.label} has models and no migrations.", hint=hint, id="darkroom.W009")
 
 
 def addresses_of(patterns: Iterable[URLPattern | URLResolver], prefix: str = "") -> Iterator[tuple[str, Any]]:

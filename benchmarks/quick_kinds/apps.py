@@ -12,4 +12,4 @@ class QuickKindsConfig(AppConfig):
         from benchmarks.quick_kinds.kinds import QuickChat, QuickDetect, QuickEmbedding, QuickImg2Img, QuickTxt2Img
 
         for kind in (QuickTxt2Img(), QuickImg2Img(), QuickDetect(), QuickEmbedding(), QuickChat()):
-            kinds.register(kind)
+            kinds.register(kind, replaces=True)

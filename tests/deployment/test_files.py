@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import kubernetes_validate
 import pytest
 import yaml
@@ -22,7 +23,7 @@ from config.env import setting_names
 from config.env_file import unknown_names
 from config.failures import ROOT
 from tests.deployment import compose, manifests
-from tests.live import LiveServer
+from tests.live import LiveServer, free_port
 
 VERSIONS = ("1.30", "1.37")
 """Of Kubernetes: the oldest that the manifests are for, and the newest that the library knows."""
@@ -207,6 +208,35 @@ def test_the_images_health_check_passes(server: LiveServer) -> None:
     assert (
         subprocess.run(command, env={**server.environment, "PORT": "1"}, stderr=subprocess.DEVNULL, timeout=20).returncode != 0
     )
+
+
+@pytest.mark.own_database
+@pytest.mark.skipif(shutil.which("caddy") is None, reason="needs Caddy (Debian's package)")
+def test_the_balancer_passes_on_that_tls_was_ended_before_it(server: LiveServer, tmp_path: Path) -> None:
+    document = compose.read("docker-compose.fleet.yml", dict.fromkeys(compose.required("docker-compose.fleet.yml"), "10.0.0.1"))
+    text, port = document["configs"]["caddyfile"]["content"], free_port()
+    text = re.sub(
+        r"dynamic a web 8000 \{.*?\}", f"to 127.0.0.1:{server.port}", text.replace(":8000 {", f":{port} {{"), flags=re.DOTALL
+    )
+    (tmp_path / "Caddyfile").write_text("{\n admin off\n}\n" + text)
+    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(tmp_path / "Caddyfile")]
+    caddy = subprocess.Popen(command, env={**os.environ, "HOME": str(tmp_path)}, stderr=subprocess.DEVNULL)
+    try:
+        page = {"url": f"http://127.0.0.1:{port}/studio/login", "headers": {"Host": "pictures.example.com"}}
+        server.wait_until(lambda: answers(**page), "the balancer answers")
+        assert httpx.get(**page).headers["Location"] == "https://pictures.example.com/studio/login"
+        page["headers"] |= {"X-Forwarded-Proto": "https"}
+        assert httpx.get(**page).status_code == 200
+    finally:
+        caddy.kill()
+        caddy.wait()
+
+
+def answers(**request: Any) -> bool:
+    try:
+        return httpx.get(**request).status_code < 500
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.mark.own_database

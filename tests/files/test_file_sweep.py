@@ -12,8 +12,9 @@ from django.utils import timezone
 from api.files.models import StoredFile
 from api.files.services import attach_inputs, resolve_image, store_upload
 from api.files.storage import UPLOAD, write_file, write_image_files
-from api.files.sweep import SweepReport, missing_files, sweep_orphans
+from api.files.sweep import SweepReport, database_began, missing_files, sweep_orphans
 from api.jobs.models import Job
+from api.system.maintenance import tell
 from tests.files.conftest import OWNER, encode, files_below, picture, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,6 +25,11 @@ def make_old(media: Path, *, hours: float = 2) -> None:
     moment = time.time() - hours * 3600
     for name in files_below(media):
         os.utime(media / name, (moment, moment))
+
+
+@pytest.fixture(autouse=True)
+def database_of_last_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.files.sweep.database_began", lambda: timezone.now() - timedelta(days=365))
 
 
 def use_before(file: StoredFile, **span: Any) -> None:
@@ -49,6 +55,21 @@ def test_files_that_never_got_a_row_go(media: Path) -> None:
     make_old(media)
     assert sweep_orphans() == SweepReport(files=4)
     assert files_below(media) == sorted([kept.name, kept.thumbnail_name or ""])
+
+
+def test_files_older_than_the_database_are_another_databases(
+    media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that is moved to PostgreSQL, or told of a wrong database, keeps the pictures of the one before."""
+    monkeypatch.setattr("api.files.sweep.database_began", database_began)
+    write_image_files(DATA, picture(), "png")
+    make_old(media, hours=24 * 400)
+    write_image_files(DATA, picture(), "png")
+    assert sweep_orphans(timedelta(seconds=-1)) == SweepReport(files=2, foreign=2)
+    for _ in range(2):
+        tell(sweep_orphans(timedelta(seconds=-1)))
+    assert caplog.text.count("2 files in the storage of pictures are older than this database") == 1
+    assert len(files_below(media)) == 2
 
 
 def test_a_file_of_the_last_hour_may_still_get_its_row(media: Path) -> None:

@@ -112,6 +112,8 @@ WRONG = [
     ({"SECRET_KEY_FILE": "/"}, "SECRET_KEY_FILE can't be read: Is a directory", ""),
     ({"EXTRA_APPS": "captions_of_ours"}, "EXTRA_APPS names 'captions_of_ours'", "install it"),
     ({"EXTRA_APPS": "captions_of_ours.apps.Config"}, "EXTRA_APPS names 'captions_of_ours.apps.Config'", "install it"),
+    ({"EXTRA_APPS": "django.nothing"}, "there is no module 'django.nothing', which EXTRA_APPS", "Install it"),
+    ({"EXTRA_APPS": "django.apps.config.Mine"}, "does not contain a 'Mine' class", "EXTRA_APPS"),
     ({"ENV_FILE": "/"}, "/ can't be read: Is a directory", ""),
 ]
 

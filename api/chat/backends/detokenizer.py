@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from api.chat.overlap import overlap
+from api.json_text import without_unkept
 
 
 class StopFilter:
@@ -58,7 +59,7 @@ class Detokenizer:
         self.tokens.append(token)
         piece = self.stream.step(self.tokenizer, token) or ""
         self.decoded += piece
-        return self.filter.push(piece + self.kept.get(token, ""))
+        return self.filter.push(without_unkept(piece) + self.kept.get(token, ""))
 
     def flush(self) -> str:
         """The rest, at the end of the sequence; an incomplete character becomes U+FFFD."""

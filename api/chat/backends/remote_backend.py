@@ -10,6 +10,7 @@ import base64
 import logging
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
@@ -34,6 +35,7 @@ from api.chat.spec import TOO_LONG
 from api.chat.tools.use import ToolUse
 from api.errors import DarkroomError
 from api.files.formats import FORMATS, encode
+from api.json_text import TextPieces
 from api.json_types import JsonObject
 
 log = logging.getLogger("darkroom.models")
@@ -101,6 +103,8 @@ class RemoteChat(threading.Thread):
         self.stop_requested = threading.Event()
         self.trace_parent = tracing.traceparent()  # of the thread that starts this one
         self.result = ChatResult([Completion() for _ in range(request.sampling.n)])
+        self.pieces: defaultdict[object, TextPieces] = defaultdict(TextPieces)
+        """Of each choice's text, and of each call's arguments."""
 
     def run(self) -> None:
         try:
@@ -149,6 +153,7 @@ class RemoteChat(threading.Thread):
             return
         choice = self.result.choices[part.index]
         text, tables = raw_piece(part) if self.request.prompt is not None else chat_piece(part)
+        text = self.pieces[part.index].push(text)
         choice.finish_reason = part.finish_reason or choice.finish_reason
         choice.text += text
         choice.logprobs += tables
@@ -161,6 +166,7 @@ class RemoteChat(threading.Thread):
         """The next piece of a call; one that skips a number has no place."""
         function = piece.function
         name, arguments = (function.name or "", function.arguments or "") if function else ("", "")
+        arguments = self.pieces[index, piece.index].push(arguments)
         if piece.index == len(choice.calls) and name:
             choice.calls.append(WrittenCall(name))
             self.callbacks.on_call(index, piece.index, name, "")
@@ -250,7 +256,7 @@ def raw_piece(part: Any) -> tuple[str, list[JsonObject]]:
 
 
 def token_entry(token: str, logprob: float | None) -> JsonObject:
-    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode(errors="replace"))}
 
 
 def tool_options(use: ToolUse | None) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """A job as a client sees it."""
 
+import logging
 from typing import Any
 
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from api.errors import PROGRAM_FAULTS
 from api.jobs.api.selectors import queue_position
 from api.jobs.kinds import get_kind, shown_params
 from api.jobs.models import Job
 from api.jobs.states import Status
 
+log = logging.getLogger("darkroom.jobs")
 to_time: Any = serializers.DateTimeField().to_representation
 
 
@@ -107,7 +110,11 @@ def shown_webhook(job: Job) -> dict[str, Any] | None:
 
 def render_result(job: Job, request: object, include: frozenset[str] = frozenset()) -> dict[str, Any] | None:
     """The job's result with what was asked to be included, its addresses for the host that the client asked."""
-    result = get_kind(job.kind).render(job, include=include)
+    try:
+        result = get_kind(job.kind).render(job, include=include)
+    except PROGRAM_FAULTS:  # of a kind of others: a page of the history has more rows than this one
+        log.exception("The result of job %s is shown as its row has it", job.pk)
+        result = job.result
     return absolute_urls(result, request) if result else result
 
 

@@ -26,6 +26,7 @@ from api.metric_definitions import jobs_submitted
 from api.quotas import Amount
 from api.specs import Spec
 
+DELETED_MEANWHILE = DarkroomError("deleted_meanwhile", 409, "What this request names was deleted at the same moment.")
 FIRST_EVENT: list[transitions.Event] = [("status", {"status": Status.QUEUED})]
 
 
@@ -85,12 +86,22 @@ def submit_job(
                 usage.lock_owner(owner_key)
                 usage.ensure_within(owner_key, limits.quotas, asked)
             job = add(job, spec, limits, link)
-    except (IntegrityError, DarkroomError):  # its twin may have been committed meanwhile, and have filled the quota too
+    except (
+        IntegrityError,
+        DarkroomError,
+    ) as error:  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
+        if isinstance(error, IntegrityError) and is_a_key_missing(error):
+            raise DELETED_MEANWHILE from None
         raise
     jobs_submitted.add(job.kind, source)
     return job
+
+
+def is_a_key_missing(error: IntegrityError) -> bool:
+    """Whether what the row refers to is no longer there: the job that is tried again, an input picture."""
+    return "foreign key" in str(error).lower()
 
 
 def expected(spec: Spec) -> Amount:

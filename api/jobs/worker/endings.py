@@ -21,6 +21,7 @@ from api.jobs.retry_policy import StorageOutage, may_wait_for_storage
 from api.jobs.running import Failed, Finished, Outcome, RunningJob, Stopped, Waiting
 from api.jobs.worker import traces
 from api.jobs.worker.progress_publisher import ProgressPublisher
+from api.outages import outage_of
 from api.specs import Spec, StoredSpec
 
 log = logging.getLogger("darkroom.jobs")
@@ -103,8 +104,8 @@ def write_patiently(running: Running, write: Callable[[], None]) -> None:
         running.last_activity = time.monotonic()
         try:
             return write()
-        except CONNECTION_ERRORS:
-            if delay is None:
+        except CONNECTION_ERRORS as error:
+            if delay is None or outage_of(error) is None:
                 raise
             log.warning("The end of job %s could not be written; trying again", running.id, exc_info=True)
             connection.close()
@@ -135,11 +136,19 @@ def fail_or_retry(running: Running, error: DarkroomError) -> None:
 
 def fail(running: Running, error: DarkroomError) -> None:
     """running → failed."""
-    write_end(
-        running,
-        lambda: lifecycle.fail_job(job=running.job, error=error, warnings=running.warnings, timings=running.timings),
-    )
+    write_end(running, lambda: write_failure(running, error))
     log.info("Job %s failed: %s: %s", running.id, error.code, error.detail)
+
+
+def write_failure(running: Running, error: DarkroomError) -> None:
+    """Without warnings and timings where they can't be kept: what a kind left there must not end the worker, at each attempt again."""
+    try:
+        lifecycle.fail_job(job=running.job, error=error, warnings=running.warnings, timings=running.timings)
+    except (LeaseLost, *CONNECTION_ERRORS):
+        raise
+    except Exception:
+        log.exception("The warnings or timings of job %s can't be kept", running.id)
+        lifecycle.fail_job(job=running.job, error=error)
 
 
 def wait(running: Running, outcome: Waiting) -> None:

@@ -40,6 +40,7 @@ from api.jobs.worker.retention import clean_history
 from api.jobs.worker.shutdown import GRACE_SECONDS, interrupt_after
 from api.jobs.worker.warming import WarmUp, Work
 from api.metric_definitions import claim_sizes, claims
+from api.outages import outage_of
 from api.specs import Spec
 from config.logs import job_id as job_id_of_log
 
@@ -234,9 +235,9 @@ class WorkerLoop:
         except DeviceFault:
             log.critical("The device failed; this worker ends, and another takes its jobs", exc_info=True)
             os._exit(FAULT_EXIT)
-        except CONNECTION_ERRORS:
-            raise  # the rows are still ours by lease; the sweep gives them to whoever reaches the database
         except Exception as error:
+            if isinstance(error, CONNECTION_ERRORS) and outage_of(error):
+                raise  # the rows are still ours by lease; the sweep gives them to whoever reaches the database
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
             fail_remaining(runs, unexpected_error(error))
         finally:
