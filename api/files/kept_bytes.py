@@ -59,8 +59,9 @@ def step_sql() -> str:
 @cache
 def sum_sql() -> str:
     """All, and what `keep_sql` takes."""
-    old = f"CASE WHEN created_at < {clock(-MARGIN)} THEN size END"
-    return f"""SELECT {total("size")}, {total(old)}, {clock(-MARGIN)}, {clock()} FROM {FILE} WHERE owner_key = %s"""  # noqa: S608
+    old = total("CASE WHEN created_at < until THEN size END")
+    return f"""WITH clock (until, now) AS MATERIALIZED (SELECT {clock(-MARGIN)}, {clock()})
+        SELECT {total("size")}, {old}, MAX(until), MAX(now) FROM clock LEFT JOIN {FILE} ON owner_key = %s"""  # noqa: S608
 
 
 @cache
