@@ -6,6 +6,8 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from config.env import absolute_path
+
 # FULL: an accepted job survives a power cut. WAL: readers never wait for the writer.
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
 # A forgotten transaction must not hold the queue: the server itself ends it.
@@ -28,10 +30,19 @@ def read_database(url: str, data_dir: Path) -> dict[str, Any]:
             " is written as % and two digits: # as %23, / as %2F, @ as %40."
         ) from None
     if parsed["ENGINE"].endswith("sqlite3"):
-        return sqlite_database(Path(parsed["NAME"]))
+        return sqlite_database(sqlite_path(str(parsed["NAME"])))
     if parsed["ENGINE"].endswith("postgresql"):
         return postgres_database(parsed)
     raise ImproperlyConfigured("DATABASE_URL must begin with postgresql:// or sqlite:///.")
+
+
+def sqlite_path(name: str) -> Path:
+    if name in ("", ":memory:"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL names no file: each process would have a database of its own, in memory. Write one, as in"
+            " sqlite:////data/darkroom.sqlite3, or unset it."
+        )
+    return absolute_path("DATABASE_URL", name)
 
 
 def sqlite_database(path: Path) -> dict[str, object]:

@@ -1,8 +1,10 @@
 """Typed readers of environment variables. A wrong value stops the start with a sentence that names the variable."""
 
+import errno
 import json
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,9 @@ DEVICE_NAME = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?")
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 setting_names: set[str] = set()
 """Every variable that one of these readers was asked for: the names that mean something in .env."""
+relative_paths: dict[str, str] = {}
+"""As they are written, by the variable: they depend on the folder in which a process is started."""
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def env_str(name: str, default: str = "") -> str:
@@ -121,7 +126,10 @@ def env_choice(name: str, default: str, choices: Sequence[str]) -> str:
 def env_list(name: str, default: Sequence[str] = ()) -> list[str]:
     """Comma-separated values."""
     value = env_str(name)
-    return [part.strip() for part in value.split(",") if part.strip()] if value else list(default)
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if value and not parts:
+        raise ImproperlyConfigured(f"{name} has nothing between its commas. Name something there, or unset it.")
+    return parts or list(default)
 
 
 def env_quotas(name: str) -> Quotas:
@@ -144,12 +152,19 @@ def env_devices(name: str) -> list[str]:
 
 def env_path(name: str, default: Path | None = None) -> Path | None:
     value = env_str(name)
-    return Path(value).expanduser().absolute() if value else default
+    return absolute_path(name, value) if value else default
 
 
 def env_folders(name: str) -> list[Path]:
     """Comma-separated folders, each once."""
-    return list(dict.fromkeys(Path(value).expanduser().absolute() for value in env_list(name)))
+    return list(dict.fromkeys(absolute_path(name, value) for value in env_list(name)))
+
+
+def absolute_path(name: str, value: str) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        relative_paths[name] = value
+    return path.absolute()
 
 
 def env_secret(name: str) -> str:
@@ -158,9 +173,14 @@ def env_secret(name: str) -> str:
     if file is None:
         return value
     try:
-        return file.read_text().strip()
+        found = file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"{name}_FILE ({file}) is not UTF-8 text; save it as that.") from None
+    if not found:
+        raise ImproperlyConfigured(f"{name}_FILE ({file}) is empty. Write the value into it, or unset {name}_FILE.")
+    return found
 
 
 def env_address(name: str) -> str:
@@ -177,8 +197,20 @@ def make_folder(name: str, folder: Path) -> Path:
         raise ImproperlyConfigured(
             f"{name} ({folder}) can't be made: {reason}. Set {name} to a folder that this account may write to."
         ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not can_write(folder):
         raise ImproperlyConfigured(
             f"{name} ({folder}) can't be written to. Give this account the right, or set {name} to another folder."
         )
     return folder
+
+
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in it; where it is not there yet, whether it can be made. Tried out, since the rights alone don't tell
+    of a place that takes no files from anybody (/proc). One that is full does so for a moment alone.
+    """
+    place = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".darkroom-", dir=place))
+    except OSError as error:
+        return error.errno in FULL
+    return True

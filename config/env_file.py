@@ -34,6 +34,10 @@ LIBRARY_PREFIXES = (
 )  # fmt: skip
 MISTYPED = 0.8
 """From this similarity on a name is taken for a mistyped setting, although a library's names begin so."""
+SURELY_MISTYPED = 0.9
+"""In the environment, which has the names of all programs."""
+OTHERS = {"WEB_CONCURRENCY": "WEB_PROCESSES"}
+"""What gunicorn reads where nothing else is set, and what is set here."""
 
 
 def read_env_file(path: Path) -> dict[str, int]:
@@ -72,3 +76,15 @@ def unknown_names(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
         if likely or not name.startswith(LIBRARY_PREFIXES):
             unknown[name] = next(iter(likely or difflib.get_close_matches(name.upper(), settings, n=1)), "")
     return unknown
+
+
+def mistyped_names(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Those of the environment that are nearly a setting's name, each with that."""
+    settings = set(known)
+    others = (name for name in names if name.isupper() and name not in settings and name not in OTHER_NAMES)
+    likely = {name: OTHERS.get(name) or nearest(name, settings) for name in others}
+    return {name: setting for name, setting in likely.items() if setting}
+
+
+def nearest(name: str, settings: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, settings, n=1, cutoff=SURELY_MISTYPED)), "")

@@ -91,6 +91,7 @@ def database_failure(error: DatabaseFailure) -> str | None:
         cure = (
             "Check that this account may write to that file and its folder, or set DATA_DIR (or DATABASE_URL) to another place."
         )
+        reason = reason if Path(str(settings["NAME"])).parent.is_dir() else "its folder is not there"
         return f"The database {settings['NAME']} can't be used: {reason}. {cure}"
     if not isinstance(error, OperationalError | InterfaceError):
         return None

@@ -58,13 +58,26 @@ class StoredFile(PreparedInserts):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["owner_key", "sha256"], name="file_owner_content"),
-            models.Index(fields=["owner_key", "size"], name="file_owner_size"),
+            models.Index(fields=["owner_key", "size"], name="file_owner_size"),  # the version before's
+            models.Index(fields=["owner_key", "created_at", "size"], name="file_owner_age"),
             models.Index(fields=["expires_at"], name="file_upload_end", condition=models.Q(purpose=storage.UPLOAD)),
             models.Index(fields=["used_at"], name="file_upload_age", condition=models.Q(purpose=storage.UPLOAD)),
         ]
 
     def __str__(self) -> str:
         return f"{self.purpose} {str(self.id)[-12:]}"
+
+
+class KeptBytes(models.Model):
+    """What an owner's files that were made before a moment took when they were added up: never less than they take now (kept_bytes.py)."""
+
+    owner_key = models.CharField(max_length=64, primary_key=True)
+    bytes = models.BigIntegerField()
+    until = models.DateTimeField(help_text="When the first file was made that is not in the sum.")
+    summed_at = models.DateTimeField(help_text="When all were added up last.")
+
+    def __str__(self) -> str:
+        return f"{self.owner_key} {self.bytes}"
 
 
 class JobInput(models.Model):

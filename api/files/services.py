@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import Sum, Value
+from django.db.models import Value
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.http import Http404
 from PIL import Image
@@ -135,11 +135,6 @@ def sizes_of_inputs(ids: Iterable[str | None]) -> list[tuple[int, int]]:
     named = [uuid.UUID(one) for one in ids if one]
     files = StoredFile.objects.in_bulk(named) if named else {}
     return [(file.width, file.height) for pk in named if (file := files.get(pk))]
-
-
-def stored_bytes(owner_key: str) -> int:
-    """What an owner's pictures and uploads take: the sum of an index."""
-    return StoredFile.objects.filter(owner_key=owner_key).aggregate(sum=Sum("size"))["sum"] or 0
 
 
 def attach_inputs(job: Job, files: Iterable[StoredFile]) -> None:

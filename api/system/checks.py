@@ -22,8 +22,8 @@ from rest_framework.views import APIView
 from api.files.storage import media_folder
 from api.system.extra_urls import extra_urls
 from api.system.media_checks import IDENTIFIER, media_storage_messages
-from config.env import setting_names
-from config.env_file import unknown_names
+from config.env import can_write, relative_paths, setting_names
+from config.env_file import mistyped_names, unknown_names
 
 SQLITE_WITHOUT_WAL_BUG = (3, 51, 3)
 
@@ -68,15 +68,18 @@ def check_media_storage() -> Iterator[CheckMessage]:
 
 
 def check_folder(name: str, folder: Path, identifier: str) -> Iterator[CheckMessage]:
-    if not is_writable(folder):
+    if not can_write(folder):
         hint = f"Give the account that runs this process the right to write there, or set {name} to another folder."
         yield Error(f"{name} ({folder}) can't be written to.", hint=hint, id=identifier)
 
 
-def is_writable(folder: Path) -> bool:
-    """Whether files can be made in it; where it is not there yet, whether it can be made."""
-    place = next(place for place in (folder, *folder.parents) if place.exists())
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+@check(Tags.files)
+def check_relative_paths() -> Iterator[CheckMessage]:
+    """`./start.sh` goes to the checkout's folder first; other processes are started anywhere."""
+    here = Path.cwd()
+    for name, path in relative_paths.items() if here != settings.BASE_DIR else ():
+        message = f"{name} ({path}) is relative: here it is {here / path}, for ./start.sh {settings.BASE_DIR / path}."
+        yield Warning(message, hint=f"Write {name} as a whole path, from / on.", id="darkroom.W094")
 
 
 @check(Tags.files)
@@ -85,6 +88,10 @@ def check_env_file() -> Iterator[CheckMessage]:
         message = f"{settings.ENV_FILE}, line {settings.ENV_FILE_LINES[name]}: there is no setting {name}."
         hint = f"Did you mean {nearest}?" if nearest else "README.md has the table of settings."
         yield Warning(message, hint=hint, id="darkroom.W008")
+    outside = os.environ.keys() - settings.ENV_FILE_LINES
+    for name, nearest in mistyped_names(outside, setting_names).items():
+        message = f"There is no setting {name}, which the environment has."
+        yield Warning(message, hint=f"Did you mean {nearest}?", id="darkroom.W095")
 
 
 # ---------------------------------------------------------------- EXTRA_APPS
@@ -176,7 +183,8 @@ def why_no_transport(scheme: str) -> str:
     try:
         if scheme in ("redis", "rediss"):
             importlib.import_module("redis")  # first: without it, importing kombu's transport is an AttributeError
-        resolve_transport(scheme)
+        if getattr(resolve_transport(scheme), "driver_type", "") == "memory":
+            return f"what is sent by {scheme!r} stays in its process: no worker hears of it"
     except KeyError:
         return f"Celery knows no broker whose address begins with {scheme!r}"
     except ImportError as error:

@@ -89,6 +89,7 @@ def test_the_default_settings_pass_djangos_own_checks_for_deployment() -> None:
         ("darkroom.W007", {"DEFAULT_IMAGE_MODEL": "sdxl-base-1.0"}, "sdxl-base-1.0"),
         ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "mongodb://queue"}, "'mongodb'"),
         ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "localhost:6379"}, "no scheme"),
+        ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "memory://"}, "no worker hears of it"),
         ("darkroom.E022", {"JOB_RUNNER": "celery", "CELERY_BROKER_URL": "redis://localhost:port/0"}, "its port is no number"),
         ("darkroom.E090", {"ALLOWED_HOSTS": ["https://a.example"]}, "'https://a.example'"),
         ("darkroom.E090", {"ALLOWED_HOSTS": ["*", "a.example:8000"]}, "'a.example:8000'"),

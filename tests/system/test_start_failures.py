@@ -19,13 +19,13 @@ from tests.live import DATABASE, ROOT, LiveServer, free_port, migrated_file
 pytestmark = pytest.mark.own_database
 
 
-def manage(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def manage(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """With nothing of the test run's own settings but the file that is no .env."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "ENV_FILE") if name in os.environ}
     given = {"PORT": str(free_port()), "LOG_FORMAT": "text", **inherited, **environment}
     return subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=ROOT,
+        [sys.executable, str(ROOT / "manage.py"), *command],
+        cwd=folder,
         env=given,
         capture_output=True,
         text=True,
@@ -57,7 +57,7 @@ WRONG = [
     ({"DATABASE_URL": "postgresql://u@h:port/n"}, "DATABASE_URL is not a database URL", "postgresql://user:password@host"),
     (
         {"DATABASE_URL": "sqlite:////nowhere/at/all.sqlite3"},
-        "The database /nowhere/at/all.sqlite3 can't be used",
+        "The database /nowhere/at/all.sqlite3 can't be used: its folder is not there",
         "set DATA_DIR",
     ),
     ({"DATABASE_URL": "sqlite:////etc/hostname"}, "The database /etc/hostname can't be used", "set DATA_DIR"),
@@ -115,6 +115,11 @@ WRONG = [
     ({"EXTRA_APPS": "django.nothing"}, "there is no module 'django.nothing', which EXTRA_APPS", "Install it"),
     ({"EXTRA_APPS": "django.apps.config.Mine"}, "does not contain a 'Mine' class", "EXTRA_APPS"),
     ({"ENV_FILE": "/"}, "/ can't be read: Is a directory", ""),
+    ({"DATA_DIR": "/proc"}, "DATA_DIR (/proc) can't be written to", "set DATA_DIR to another folder"),
+    ({"MEDIA_ROOT": "/proc/x"}, "MEDIA_ROOT (/proc/x) can't be written to", "set MEDIA_ROOT to another folder"),
+    ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL names no file", "sqlite:////data/darkroom.sqlite3"),
+    ({"SECRET_KEY_FILE": "/dev/null"}, "SECRET_KEY_FILE (/dev/null) is empty", "unset SECRET_KEY_FILE"),
+    ({"ALLOWED_HOSTS": " , "}, "ALLOWED_HOSTS has nothing between its commas", "unset it"),
 ]
 
 
@@ -257,6 +262,21 @@ def test_an_unknown_name_is_said_with_the_nearest_at_the_start_and_by_the_doctor
         assert "no setting prot" in said
         assert "HF_HOME" not in said
         assert "no setting ADMIN_PASSWORD" not in said
+
+
+def test_what_has_no_effect_or_another_place_is_said_at_the_start(data: Path, tmp_path: Path) -> None:
+    """A mistyped name in the environment, gunicorn's own, a folder that depends on where a process is started."""
+    wrong = {"CELERY_BROKER_UR": "redis://x", "WEB_CONCURRENCY": "0", "HF_HOME": "/tmp", "MEDIA_ROOT": "media"}
+    done = manage("prepare", DATA_DIR=str(data), folder=tmp_path, **wrong)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "no setting CELERY_BROKER_UR, which the environment has. Did you mean CELERY_BROKER_URL?",
+        "no setting WEB_CONCURRENCY, which the environment has. Did you mean WEB_PROCESSES?",
+        f"MEDIA_ROOT (media) is relative: here it is {tmp_path}/media, for ./start.sh {ROOT}/media. Write MEDIA_ROOT as a whole path",
+    ):
+        assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+    assert "relative" not in manage("check", DATA_DIR=str(data), MEDIA_ROOT="media").stderr
 
 
 # ---------------------------------------------------------------- other commands

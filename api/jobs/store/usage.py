@@ -33,12 +33,14 @@ class Use(NamedTuple):
     """By jobs under way."""
 
 
-_stored_bytes: list[Callable[[str], int]] = []
+Exactly = Callable[[str], int]
+Within = Callable[[str, int], int]
+_stored_bytes: list[tuple[Exactly, Within]] = []
 
 
-def register_stored_bytes(count: Callable[[str], int]) -> None:
-    """What an owner's files take, which files/ knows."""
-    _stored_bytes[:] = [count]
+def register_stored_bytes(exactly: Exactly, within: Within) -> None:
+    """What an owner's files take, which files/ knows; `within`: no less than that, and exactly where it is more than the second."""
+    _stored_bytes[:] = [(exactly, within)]
 
 
 # ---------------------------------------------------------------- reading
@@ -97,15 +99,18 @@ def read_totals(owners: Sequence[str]) -> dict[str, dict[str, Use]]:
 
 
 def stored_bytes(owner_key: str) -> int:
-    return _stored_bytes[0](owner_key) if _stored_bytes else 0
+    return sum(exactly(owner_key) for exactly, _ in _stored_bytes)
 
 
-def read_use(owner_key: str, names: Iterable[str]) -> dict[str, Use]:
-    """By quota's name, of those asked for."""
-    wanted, totals = list(names), read_totals([owner_key])[owner_key]
-    if STORED in wanted:  # after the totals: a job that ends in between is in both, and not in neither
-        totals[STORED] = Use(stored_bytes(owner_key), totals["bytes_per_day"].reserved)
-    return {name: totals[name] for name in wanted}
+def read_use(owner_key: str, quotas: Iterable[Quota], asked: Amount) -> dict[str, Use]:
+    """By quota's name, whether there is room for `asked` or not."""
+    totals = read_totals([owner_key])[owner_key]
+    for quota in quotas:
+        if quota.name == STORED:  # after the totals: a job that ends in between is in both, and not in neither
+            reserved = totals["bytes_per_day"].reserved
+            room = quota.limit - quota.asked_of(asked) - reserved
+            totals[STORED] = Use(sum(within(owner_key, room) for _, within in _stored_bytes), reserved)
+    return totals
 
 
 # ---------------------------------------------------------------- room for more
@@ -122,7 +127,7 @@ def ensure_within(owner_key: str, quotas: tuple[Quota, ...], asked: Amount) -> N
     concerned = [quota for quota in quotas if quota.asked_of(asked)]
     if not concerned:
         return
-    use = read_use(owner_key, [quota.name for quota in concerned])
+    use = read_use(owner_key, concerned, asked)
     exceeded = [quota for quota in concerned if sum(use[quota.name]) + quota.asked_of(asked) > quota.limit]
     if exceeded:
         worst = max(
