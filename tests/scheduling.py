@@ -15,6 +15,13 @@ SECONDS = Path(__file__).with_name("seconds.json")
 THE_SAME_ON_POSTGRES = {"models", "own_database", "browser"}
 SHARED_SERVERS = ("tests/dialects/a1111/", "tests/dialects/openai/", "tests/studio/")
 """Folders whose tests use one server, which each process would start for itself."""
+OF_STARTER_SERVER = {
+    "tests/images/test_best_of.py",
+    "tests/scoring/test_rank_by_taste.py",
+    "tests/system/test_plain_install.py",
+    "tests/vision/test_best_of_objects.py",
+}
+"""Files that share the one of tests/conftest.py."""
 
 
 # ---------------------------------------------------------------- what PostgreSQL's run has
@@ -41,8 +48,10 @@ def choose(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def unit_of(nodeid: str) -> str:
-    """What one process runs as a whole: a file, or a folder whose tests share a server."""
+    """What one process runs as a whole: a file, or those whose tests share a server."""
     file = nodeid.split("::", 1)[0]
+    if file in OF_STARTER_SERVER:
+        return "starter_server"
     return next((folder for folder in SHARED_SERVERS if file.startswith(folder)), file)
 
 
