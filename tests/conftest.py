@@ -82,7 +82,7 @@ def counts_in_memory() -> None:
 
 @pytest.fixture(scope="session")
 def starter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """As `./start.sh` leaves it, with the built-in models and without keys: for the files of scheduling.OF_STARTER_SERVER."""
+    """As `./start.sh` leaves it, with the built-in models and without keys: for the files that tests/scheduling.py names."""
     with LiveServer(tmp_path_factory.mktemp("starter"), DATABASE_URL="", **plain_environment()) as live:
         live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
         yield live

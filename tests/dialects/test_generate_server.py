@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,11 +22,9 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(waiting_for_none: LiveServer) -> LiveServer:
     """Its own clients wait for none; those of the older server don't say so, and do."""
-    with LiveServer(tmp_path_factory.mktemp("generate"), DATABASE_URL="", SYNC_WAIT_SECONDS=0) as live:
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        yield live
+    return waiting_for_none
 
 
 def post(server: LiveServer, body: Any, **options: Any) -> Any:
