@@ -87,8 +87,8 @@ def test_a_client_that_does_not_wait_is_told_that_it_is_too_early(server: LiveSe
 
 def test_a_client_that_leaves_cancels_nothing(server: LiveServer) -> None:
     with pytest.raises(Exception, match="timed out"):
-        post(server, {**ASKED, "prompt": "left alone", "steps": 100}, timeout=0.5)
-    [job] = server.client.get("/api/jobs/", params={"q": "left alone"}).json()["results"]
+        post(server, {**ASKED, "prompt": "left alone by its reader", "steps": 100}, timeout=0.5)
+    [job] = server.client.get("/api/jobs/", params={"q": "by its reader"}).json()["results"]
     server.wait_until(
         lambda: server.client.get(job["links"]["self"]).json()["status"] in ("succeeded", "cancelled", "failed"), "it has ended"
     )
