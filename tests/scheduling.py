@@ -15,6 +15,15 @@ SECONDS = Path(__file__).with_name("seconds.json")
 THE_SAME_ON_POSTGRES = {"models", "own_database", "browser"}
 SHARED_SERVERS = ("tests/dialects/a1111/", "tests/dialects/openai/", "tests/studio/")
 """Folders whose tests use one server, which each process would start for itself."""
+SHARED_BY_FILES = {
+    "tests/images/test_best_of.py": "starter_server",
+    "tests/scoring/test_rank_by_taste.py": "starter_server",
+    "tests/system/test_plain_install.py": "starter_server",
+    "tests/vision/test_best_of_objects.py": "starter_server",
+    "tests/dialects/test_generate_server.py": "tests/dialects/a1111/",
+    "tests/dialects/test_clients_page.py": "tests/dialects/openai/",
+}
+"""Files that use one beside each other, or that of a folder."""
 
 
 # ---------------------------------------------------------------- what PostgreSQL's run has
@@ -41,8 +50,10 @@ def choose(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def unit_of(nodeid: str) -> str:
-    """What one process runs as a whole: a file, or a folder whose tests share a server."""
+    """What one process runs as a whole: a file, or those whose tests share a server."""
     file = nodeid.split("::", 1)[0]
+    if file in SHARED_BY_FILES:
+        return SHARED_BY_FILES[file]
     return next((folder for folder in SHARED_SERVERS if file.startswith(folder)), file)
 
 

@@ -18,7 +18,7 @@ from api.devices import Device
 from api.downloads.store import ModelStore
 from api.errors import DarkroomError
 from api.images.backends.local import generate
-from api.images.backends.schedulers import check_steps, make_scheduler
+from api.images.backends.schedulers import build_scheduler, check_steps, make_scheduler
 from api.images.scheduler_presets import SCHEDULER_NAMES, most_steps, scheduler_label, scheduler_names
 from api.images.spec import IMAGE_TO_IMAGE, INPAINTING, TEXT_TO_IMAGE
 from api.model_loader import ModelLoader
@@ -165,6 +165,19 @@ def test_each_call_gets_a_scheduler_of_its_own(loader: ModelLoader, hooks: Recor
     with loader.use("sd1", "text-to-image") as lease:
         assert lease.pipeline.scheduler is original
         assert original.num_inference_steps is None
+
+
+@pytest.mark.parametrize("name", SCHEDULER_NAMES)
+def test_nothing_of_one_call_is_left_in_the_scheduler_of_the_next(own_schedulers: dict[str, Any], name: str) -> None:
+    run_loop(make_scheduler(name, own_schedulers["starter"], "sd1"), 4, 0.6)
+    made = build_scheduler(name, own_schedulers["starter"], "sd1")
+    new = type(made).from_config(made.config)
+    assert vars(made).keys() == vars(new).keys()
+    for key, value in vars(new).items():
+        if torch.is_tensor(value):
+            torch.testing.assert_close(vars(made)[key], value, rtol=0, atol=0, equal_nan=True)
+        else:
+            assert repr(vars(made)[key]) == repr(value), key
 
 
 def test_labels_are_those_of_automatic1111() -> None:

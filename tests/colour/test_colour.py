@@ -12,7 +12,8 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFElEQVR4nGM0TpvJgA0wY
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[httpx.Client]]:
-    with LiveServer(tmp_path_factory.mktemp("colour"), EXTRA_APPS="tests.colour", DATABASE_URL="") as server:
+    without_models = {"EXTRA_APPS": "tests.colour", "LOAD_MODELS": "false"}
+    with LiveServer(tmp_path_factory.mktemp("colour"), DATABASE_URL="", **without_models) as server:
         keys = [server.manage("create_key", name, "--scope", "staff", "--quota", "4").split() for name in ("ann", "bob")]
         tokens = [next(word for word in words if word.startswith("drk_")) for words in keys]
         yield [httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=60) for token in tokens]

@@ -50,7 +50,8 @@ class Fleet:
         for port, here in self.ports.items():
             settings = {key: value.replace(f"127.0.0.1:{port}", f"127.0.0.1:{here}") for key, value in settings.items()}
         binaries = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        kept = {key: value for key, value in os.environ.items() if key in ("HOME", "OMP_NUM_THREADS", "LANG")}
+        ours = ("HOME", "OMP_NUM_THREADS", "LANG", "PYTHONPATH", "HIDDEN_MODULES")
+        kept = {key: value for key, value in os.environ.items() if key in ours}
         environment = {**kept, "PATH": binaries, "DATA_DIR": str(self.folder / name), **settings, **replaced}
         command = self.services[service].get("command") or image_command()
         with (self.folder / f"{name}.log").open("wb") as log:

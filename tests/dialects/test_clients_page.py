@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from tests.clients.environments import need
 from tests.dialects.a1111.other_clients import OpenWebUI, SillyTavern
+from tests.dialects.conftest import TwoKeys
 from tests.live import ROOT, LiveServer
 
 pytestmark = [pytest.mark.models, pytest.mark.own_database]
@@ -49,15 +49,13 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("clients"), DATABASE_URL="") as live:
-        live.wait_until(lambda: live.client.get("/api/ready/").json() == {"status": "ok"}, "the default models are loaded")
-        yield live
+def server(with_two_keys: TwoKeys) -> LiveServer:
+    return with_two_keys.live
 
 
 @pytest.fixture(scope="module")
-def key(server: LiveServer) -> str:
-    return server.manage("create_key", "clients").split()[-1]
+def key(with_two_keys: TwoKeys) -> str:
+    return with_two_keys.owner
 
 
 @pytest.fixture

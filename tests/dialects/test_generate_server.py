@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,11 +22,9 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(waiting_for_none: LiveServer) -> LiveServer:
     """Its own clients wait for none; those of the older server don't say so, and do."""
-    with LiveServer(tmp_path_factory.mktemp("generate"), DATABASE_URL="", SYNC_WAIT_SECONDS=0) as live:
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        yield live
+    return waiting_for_none
 
 
 def post(server: LiveServer, body: Any, **options: Any) -> Any:
@@ -90,8 +87,8 @@ def test_a_client_that_does_not_wait_is_told_that_it_is_too_early(server: LiveSe
 
 def test_a_client_that_leaves_cancels_nothing(server: LiveServer) -> None:
     with pytest.raises(Exception, match="timed out"):
-        post(server, {**ASKED, "prompt": "left alone", "steps": 100}, timeout=0.5)
-    [job] = server.client.get("/api/jobs/", params={"q": "left alone"}).json()["results"]
+        post(server, {**ASKED, "prompt": "left alone by its reader", "steps": 100}, timeout=0.5)
+    [job] = server.client.get("/api/jobs/", params={"q": "by its reader"}).json()["results"]
     server.wait_until(
         lambda: server.client.get(job["links"]["self"]).json()["status"] in ("succeeded", "cancelled", "failed"), "it has ended"
     )

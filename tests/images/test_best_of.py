@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,8 @@ FIGURES = {"clip_cosine", "clip_model", "clip_score", "clip_score_hessel"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("best"), DATABASE_URL="") as live:
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        yield live
+def server(starter_server: LiveServer) -> LiveServer:
+    return starter_server
 
 
 def make(server: LiveServer, path: str = "/api/txt2img/", **fields: Any) -> dict[str, Any]:
@@ -69,7 +66,8 @@ def test_the_time_that_scores_take_is_told_and_they_are_in_the_file(server: Live
 
 def test_pictures_are_found_and_ordered_by_their_score(server: LiveServer, singles: dict[int, dict[str, Any]]) -> None:
     ordered = sorted((image["scores"]["clip_score"] for image in singles.values()), reverse=True)
-    found = server.client.get("/api/images/", params={"min_clip_score": ordered[2], "order": "clip_score"}).json()["results"]
+    asked = {"q": "red circle above", "min_clip_score": ordered[2], "order": "clip_score"}
+    found = server.client.get("/api/images/", params=asked).json()["results"]
     scores = [image["clip_score"] for image in found]
     assert scores == sorted(scores, reverse=True)
     assert set(ordered[:3]) <= set(scores)

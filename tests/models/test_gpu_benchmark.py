@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -68,7 +69,9 @@ def run_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     missing = [module for module, names in packages_distributions().items() if not there & set(map(normal, names))]
     assert {"django", "rest_framework", "llguidance", "pytest", "openai"} <= set(missing)
     code = RUN.format(missing=missing, root=str(ROOT), arguments=list(arguments))
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+    environment = {**os.environ, "PYTHONPATH": ""}  # with torchao
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
 
 
 @pytest.mark.timeout(600)

@@ -1,6 +1,5 @@
 """Best of K by a scorer that was trained here: from the outside, with the starter's real weights."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,19 +12,17 @@ SMALL = {"steps": 4, "seed": 7}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(starter_server: LiveServer) -> LiveServer:
     """With a scorer of somebody who prefers lakes to pizzas."""
-    with LiveServer(tmp_path_factory.mktemp("taste"), DATABASE_URL="") as live:
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        lakes, pizzas = (
-            [image["id"] for start in (0, 50) for image in make(live, prompt=prompt, num_images=12, seed=start)["images"]]
-            for prompt in (LAKE, PIZZA)
-        )
-        for pair in zip(lakes, pizzas, strict=True):
-            live.client.post("/api/comparisons/", json={"images": pair, "preferred": pair[0]}).raise_for_status()
-        reply = live.client.post("/api/scorers/", json={"name": "lakes"})
-        assert (reply.status_code, reply.json()["result"]["learned"]) == (201, True), reply.text
-        yield live
+    lakes, pizzas = (
+        [image["id"] for start in (0, 50) for image in make(starter_server, prompt=prompt, num_images=12, seed=start)["images"]]
+        for prompt in (LAKE, PIZZA)
+    )
+    for pair in zip(lakes, pizzas, strict=True):
+        starter_server.client.post("/api/comparisons/", json={"images": pair, "preferred": pair[0]}).raise_for_status()
+    reply = starter_server.client.post("/api/scorers/", json={"name": "lakes"})
+    assert (reply.status_code, reply.json()["result"]["learned"]) == (201, True), reply.text
+    return starter_server
 
 
 def make(server: LiveServer, **fields: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,9 @@ def imported_by(path: Path) -> set[str]:
     return {module for name in _names(path) if (module := _module(name)) and module != module_of(path)}
 
 
+@cache
 def graph() -> dict[str, set[str]]:
+    """Every source is parsed for it: for several tests once."""
     return {module: imported_by(path) for module, path in MODULES.items()}
 
 

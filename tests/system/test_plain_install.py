@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,8 @@ DRAWING = {"skia"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("plain"), DATABASE_URL="", **plain_environment()) as live:
-        live.wait_until(lambda: live.client.get("/api/status/").json()["status"] == "ready", "the default models are loaded")
-        yield live
+def server(starter_server: LiveServer) -> LiveServer:
+    return starter_server
 
 
 def succeeds(server: LiveServer, path: str, **body: Any) -> dict[str, Any]:

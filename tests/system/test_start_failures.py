@@ -21,7 +21,8 @@ pytestmark = pytest.mark.own_database
 
 def manage(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """With nothing of the test run's own settings but the file that is no .env."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "ENV_FILE") if name in os.environ}
+    kept = ("PATH", "HOME", "ENV_FILE", "PYTHONPATH", "HIDDEN_MODULES")
+    inherited = {name: os.environ[name] for name in kept if name in os.environ}
     given = {"PORT": str(free_port()), "LOG_FORMAT": "text", **inherited, **environment}
     return subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *command],
@@ -44,6 +45,11 @@ def the_sentence(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
+
+
+def with_tables(data: Path) -> None:
+    data.mkdir()
+    shutil.copyfile(migrated_file(), data / DATABASE)
 
 
 WRONG = [
@@ -147,8 +153,7 @@ def test_a_taken_port_is_one_sentence_before_any_address_is_shown(data: Path) ->
 
 
 def test_runserver_says_in_one_sentence_that_the_port_is_taken(data: Path) -> None:
-    data.mkdir()
-    shutil.copyfile(migrated_file(), data / DATABASE)
+    with_tables(data)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         sentence = the_sentence(manage("runserver", address, DATA_DIR=str(data)))
@@ -163,9 +168,14 @@ def test_the_server_itself_says_a_wrong_setting_in_one_sentence(data: Path) -> N
 
 
 def test_the_addresses_are_shown_once_the_port_is_bound(data: Path) -> None:
+    with_tables(data)
     assert manage("prepare", DATA_DIR=str(data)).stdout.count("http://") == 0
-    with LiveServer(data, JOB_RUNNER="external", DATABASE_URL="", LOG_FORMAT="text") as live:
-        assert live.log.read_text().splitlines()[0] == f"Darkroom  http://localhost:{live.port}/"
+    live = LiveServer(data, JOB_RUNNER="external", DATABASE_URL="", LOG_FORMAT="text")
+    try:
+        live.start()
+    finally:
+        live.stop()
+    assert live.log.read_text().splitlines()[0] == f"Darkroom  http://localhost:{live.port}/"
 
 
 def tables(data: Path) -> set[str]:
@@ -249,6 +259,7 @@ def test_a_file_that_is_no_text_is_named(data: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_said_with_the_nearest_at_the_start_and_by_the_doctor(data: Path, tmp_path: Path) -> None:
+    with_tables(data)
     file = env_file(
         tmp_path, "# mine\nDEVIEC=cuda\nexport SECERT_KEY='a b'\nHF_TOKNE=x\nHF_HOME=/tmp\nADMIN_PASSWORD=x\nprot=1\n"
     )

@@ -1,6 +1,5 @@
 """`rank_by: objects` with the models in the repository, through a real server and worker."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,10 +11,8 @@ BOAT = {"prompt": "a sailing boat on the sea by day with birds", "steps": 6, "se
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("objects"), DATABASE_URL="") as live:
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        yield live
+def server(starter_server: LiveServer) -> LiveServer:
+    return starter_server
 
 
 def make(server: LiveServer, **fields: Any) -> dict[str, Any]:

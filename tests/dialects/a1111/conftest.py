@@ -14,12 +14,9 @@ from tests.live import LiveServer
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(waiting_for_none: LiveServer) -> LiveServer:
     """Its own clients wait for none; A1111's don't say so, and do."""
-    folder = tmp_path_factory.mktemp("a1111")
-    with LiveServer(folder, DATABASE_URL="", DEVICE="cpu", SYNC_WAIT_SECONDS=0) as live:
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        yield live
+    return waiting_for_none
 
 
 def ask(server: LiveServer, path: str, **body: Any) -> Any:

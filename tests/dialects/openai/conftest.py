@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from django.test import Client
 from PIL import Image
 
+from tests.dialects.conftest import TwoKeys
 from tests.dialects.openai.image_requests import Send
 from tests.live import LiveServer
 
@@ -42,12 +42,8 @@ class OpenAIServer:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAIServer]:
-    folder = tmp_path_factory.mktemp("openai")
-    with LiveServer(folder / "data", DATABASE_URL="", DEVICE="cpu", MEDIA_ROOT=folder / "media") as live:
-        key, other = (live.manage("create_key", name).split()[-1] for name in ("owner", "other"))
-        live.wait_until(lambda: live.answers("/api/ready/"), "a worker is ready")
-        yield OpenAIServer(live, key, other)
+def server(with_two_keys: TwoKeys) -> OpenAIServer:
+    return OpenAIServer(with_two_keys.live, with_two_keys.owner, with_two_keys.other)
 
 
 def to_png(image: Image.Image) -> bytes:
