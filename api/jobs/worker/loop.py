@@ -223,7 +223,7 @@ class WorkerLoop:
     @contextmanager
     def guarded(self, runs: list[RunningJob[Spec]]) -> Iterator[None]:
         """What a handler raises ends these runs, each in its way."""
-        job_id_of_log.set(str(runs[0].id) if runs else "")
+        before = job_id_of_log.set(str(runs[0].id) if runs else "")
         runs = list(runs)
         try:
             with tracing.use(runs[0].span if runs else None):
@@ -241,7 +241,7 @@ class WorkerLoop:
             log.exception("Job %s failed", ", ".join(str(run.id) for run in runs))
             fail_remaining(runs, unexpected_error(error))
         finally:
-            job_id_of_log.set("")
+            job_id_of_log.reset(before)
 
     def write(self, outcome: Outcome) -> None:
         """What goes wrong with one job's end is no fault of those that run beside it. A row that can't be reached goes to whoever
