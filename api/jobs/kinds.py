@@ -117,7 +117,8 @@ class JobKind(Generic[S]):
 
     def render(self, job: Job, *, include: frozenset[str] = frozenset()) -> JsonObject | None:
         """The `result` as a client sees it; `include` are the extras that it asked for."""
-        return job.result
+        result: JsonObject | None = job.result
+        return result
 
     def describe(self, job: Job) -> dict[str, object]:
         """For `template`; nothing where there is nothing to show."""
