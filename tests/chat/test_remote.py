@@ -234,3 +234,11 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
 
 def test_an_answer_that_breaks_off_is_an_error_and_no_answer() -> None:
     assert code_of(ask_remote(Scripted([chunk("hel")]).url)) == "remote_bad_answer"
+
+
+def test_a_character_that_is_cut_between_two_pieces_is_whole_and_what_is_none_is_left_out() -> None:
+    """As JavaScript cuts texts. PostgreSQL takes neither half of a pair nor NUL: the chat failed there, and those beside it."""
+    pieces = ["a \ud83d", "\ude00 b", "\ud83d", " \ude00", "\x00c"]
+    heard = ask_remote(Scripted([*map(chunk, pieces), chunk("", "stop")]).url)
+    assert heard.reply is not None
+    assert heard.reply.choices[0].text == heard.texts[0] == "a \U0001f600 b\ufffd \ufffdc"

@@ -165,3 +165,10 @@ def test_a_forced_storage_whose_package_is_missing_stops_the_start(settings: Any
     assert "pip install bitsandbytes==" in ours()["darkroom.E092"].msg
     [told] = model_checks.check_default_model(ModelEntry(id="flux", name="FLUX", path=Path("/flux"), storage="int8"))
     assert (told.id, "pip install torchao==" in told.msg) == ("darkroom.E093", True)
+
+
+def test_an_app_with_models_and_no_migrations_is_named(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.EXTRA_APPS = ["api.library"]
+    assert "darkroom.W009" not in ours()
+    monkeypatch.setattr("api.system.checks.module_has_submodule", lambda *_: False)
+    assert "library has models" in ours()["darkroom.W009"].msg
