@@ -142,8 +142,8 @@ class ImageSession(Session):
         self.engine.close()
         for job in jobs:
             job.stack.close()
-            told = error if isinstance(error, DarkroomError) else explain(job.run, error)
-            yield Stopped(job.run) if job.run.cancelled else Failed(job.run, told)
+            cause = error if isinstance(error, DarkroomError) else explain(job.run, error)
+            yield Stopped(job.run) if job.run.cancelled else Failed(job.run, cause)
 
     def can_begin(self) -> bool:
         from api.loading.eviction import fits_beside
