@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 from rest_framework.test import APIClient
 
 from api.jobs import kinds, lifecycle
@@ -110,3 +110,17 @@ def test_a_retry_of_a_job_that_is_deleted_meanwhile_says_so(submit: Any, client:
     monkeypatch.setattr("api.jobs.lifecycle.submit.read_spec", read_spec)
     reply = client.post(f"/api/jobs/{job.pk}/retry/")
     assert (reply.status_code, reply.json()["code"]) == (409, "deleted_meanwhile")
+
+
+def test_a_deletion_that_a_retry_came_into_is_done_once_more(submit: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, delete, tries = submit(), Job.delete, []
+
+    def delete_late(job: Job) -> Any:
+        tries.append(job.pk)
+        if len(tries) == 1:
+            raise IntegrityError("violates foreign key constraint")
+        return delete(job)
+
+    monkeypatch.setattr(Job, "delete", delete_late)
+    assert client.delete(f"/api/jobs/{job.pk}/").status_code == 204
+    assert not Job.objects.filter(pk=job.pk).exists()

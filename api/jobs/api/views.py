@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, cast
 
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django_filters.rest_framework import DjangoFilterBackend
@@ -59,7 +60,10 @@ class JobViewSet(mixins.RetrieveModelMixin, mixins.DestroyModelMixin, mixins.Lis
         job = cancel_job(job=job)
         if job.status == Status.RUNNING:
             raise DarkroomError("job_running", 409, "The job is running; it was asked to stop, delete it once it has.")
-        job.delete()
+        try:
+            job.delete()
+        except IntegrityError:  # a retry of it, or a job that starts from its picture, came between two of its statements
+            job.delete()
 
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"])
