@@ -2,9 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db import connection
 from django.db.models import F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -274,6 +278,22 @@ def test_rows_of_one_owner_that_have_the_same_slot_take_turns_with_others(submit
     order = claimed_order(worker)
     for owner, places in (("a", (1, 3, 0)), ("b", (4, 2))):
         assert [job for job in order if job.owner_key == owner] == [jobs[place] for place in places]
+
+
+def test_a_new_owner_goes_before_rows_of_a_version_without_slots(submit, worker):
+    """Those are at 0 all, and are given slots by a migration: from the first slot that others have."""
+    late = submit(owner_key="d")
+    Job.objects.update(virtual_start=50, virtual_finish=51, owner_order=50)
+    fill("a", 30), fill("b", 3)
+    Job.objects.exclude(pk=late.pk).update(virtual_start=0, virtual_finish=0, owner_order=0)
+    import_module("api.jobs.migrations.0015_slots_of_old_rows").give_slots(apps, SimpleNamespace(connection=connection))
+    new = submit(owner_key="c")
+    order = claimed_order(worker)
+    assert {order.index(new), order.index(late)} <= {0, 1, 2, 3}
+    assert [job.owner_key for job in order[:11]].count("b") == 3
+    for owner in "ab":
+        own = [job.pk for job in order if job.owner_key == owner]
+        assert own == sorted(own)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
