@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+gc.disable()  # until all tests are collected: what that makes stays, and looking for garbage took a seventh of it
 _folder = tempfile.mkdtemp(prefix="darkroom-")
 os.environ["DATA_DIR"] = os.environ.get("DARKROOM_TEST_DATA") or _folder
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -46,6 +47,11 @@ def pytest_xdist_setupnodes() -> None:
     before the lines above are run there, with the folder of the process that started it. They have all packages, too."""
     del os.environ["DJANGO_SETTINGS_MODULE"]
     os.environ |= _before
+    gc.enable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
