@@ -109,6 +109,8 @@ quota_refusals = listed(
     Counter("darkroom_quota_refusals", "Jobs and uploads refused since a key's quota has no room for them.", ("quota",))
 )
 job_failures = listed(Counter("darkroom_job_failures", "Jobs that failed, by the code of their error.", ("kind", "reason")))
+RUN_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, float("inf"))
+"""Seconds, of `darkroom_job_run_seconds`. Rows keep counts by the bucket's place: other bounds need a migration of JobCounter."""
 job_handbacks = listed(
     Counter(
         "darkroom_job_handbacks",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from api.access.models import ApiKey
-from api.jobs.store.usage import Use, free_at, read_totals, stored_bytes
+from api.jobs.store.quota_periods import free_at
+from api.jobs.store.usage import Use, read_totals, stored_bytes
 from api.quotas import MEASURES, STORED, Quota
 
 MOST_KEYS = 100

@@ -10,13 +10,10 @@ from api.jobs.models import JobEnding
 from api.jobs.states import Status
 from api.jobs.store.outbox import take_unread
 from api.jobs.store.usage import count_use
+from api.metric_definitions import RUN_BUCKETS, job_failures, stage_seconds
 from api.metric_definitions import Key as TotalKey
-from api.metric_definitions import job_failures, stage_seconds
 from api.system.models import JobCounter
 from api.system.totals import add_to_totals
-
-# Rows keep their counts by the place of the bucket: other bounds need a migration of JobCounter.
-BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, float("inf"))
 
 Key = tuple[str, str, str]
 
@@ -25,14 +22,14 @@ Key = tuple[str, str, str]
 class Growth:
     count: int = 0
     seconds: float = 0.0
-    buckets: list[int] = field(default_factory=lambda: [0] * len(BUCKETS))
+    buckets: list[int] = field(default_factory=lambda: [0] * len(RUN_BUCKETS))
 
     def add(self, seconds: float | None) -> None:
         """`seconds` is None for a job that no worker had begun."""
         self.count += 1
         if seconds is not None:
             self.seconds += max(0.0, seconds)  # less than nothing where the clock was set back
-            self.buckets[next(index for index, most in enumerate(BUCKETS) if seconds <= most)] += 1
+            self.buckets[next(index for index, most in enumerate(RUN_BUCKETS) if seconds <= most)] += 1
 
 
 def count_ended_jobs() -> None:
@@ -78,7 +75,7 @@ def add_to_counter(key: Key, grown: Growth) -> None:
     if row is None:
         JobCounter.objects.get_or_create(kind=kind, model_id=model_id, status=status)
         row = rows.get()
-    before = row.buckets or [0] * len(BUCKETS)
+    before = row.buckets or [0] * len(RUN_BUCKETS)
     JobCounter.objects.filter(pk=row.pk).update(
         count=F("count") + grown.count,
         seconds=F("seconds") + grown.seconds,

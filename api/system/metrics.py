@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from api.jobs.states import FINAL, Status
-from api.metric_definitions import TOTALS, Histogram, Total
-from api.system.ended_job_counts import BUCKETS, count_ended_jobs
+from api.metric_definitions import RUN_BUCKETS, TOTALS, Histogram, Total
+from api.system.ended_job_counts import count_ended_jobs
 from api.system.gauges import gauges
 from api.system.models import JobCounter, MetricTotal
 from api.system.totals import add_counted, read_totals
@@ -50,7 +50,7 @@ def history_metrics() -> Iterator[Metric]:
     for row in JobCounter.objects.order_by("pk"):
         ended[row.kind, row.model_id, row.status] = row.count
         if row.status == Status.SUCCEEDED:
-            runs.add_metric([row.kind, row.model_id], cumulative(BUCKETS, row.buckets), row.seconds)
+            runs.add_metric([row.kind, row.model_id], cumulative(RUN_BUCKETS, row.buckets), row.seconds)
     yield finished_metric(ended)
     yield runs
 

@@ -6,7 +6,8 @@ import pytest
 from django.db.models.functions import Now
 
 from api.jobs.models import Job
-from api.system.ended_job_counts import BUCKETS, count_ended_jobs
+from api.metric_definitions import RUN_BUCKETS
+from api.system.ended_job_counts import count_ended_jobs
 from api.system.models import JobCounter
 from tests.migrating import migrated_back
 
@@ -31,7 +32,7 @@ def test_counters_go_on_from_where_they_were():
     count_ended_jobs()
     counter = JobCounter.objects.get()
     assert (counter.count, counter.seconds) == (8, pytest.approx(25.0, abs=0.01))
-    assert len(counter.buckets) == len(BUCKETS)
+    assert len(counter.buckets) == len(RUN_BUCKETS)
     assert counter.buckets[5] + counter.buckets[6] == 8
 
 

@@ -10,13 +10,14 @@ Submissions of an owner with quotas go one after the other from here to their co
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from api.errors import DarkroomError
 from api.jobs.models import DailyUse, Job, JobEnding
 from api.jobs.states import Status
 from api.jobs.store.admission import LOCK
+from api.jobs.store.quota_periods import day_of, days, free_at
 from api.jobs.store.statements import is_postgres, run
 from api.metric_definitions import quota_refusals
 from api.quotas import BYTES_PER_PIXEL, MEASURES, NAMES, STORED, Amount, Quota
@@ -44,19 +45,6 @@ def register_stored_bytes(exactly: Exactly, within: Within) -> None:
 
 
 # ---------------------------------------------------------------- reading
-
-
-def days() -> str:
-    """SQL: when today and this month began, in UTC by the database's clock."""
-    if is_postgres():
-        now = "STATEMENT_TIMESTAMP() AT TIME ZONE 'UTC'"
-        return f"SELECT ({now})::date, DATE_TRUNC('month', {now})::date"
-    return "SELECT DATE('now'), DATE('now', 'start of month')"
-
-
-def day_of(column: str) -> str:
-    """SQL that is not before a day from its beginning on. SQLite compares texts, of which a day's is the first."""
-    return f"({column} AT TIME ZONE 'UTC')::date" if is_postgres() else column
 
 
 def totals_sql(is_one: str) -> str:
@@ -155,16 +143,6 @@ def refusal(quota: Quota, use: Use, asked: int) -> DarkroomError:
     seconds = max(1, round((moment - datetime.now(UTC)).total_seconds()))
     detail = f"{so_far} more. It begins anew at {moment:%Y-%m-%dT%H:%M:%SZ}."
     return DarkroomError("quota_exceeded", 429, detail, headers={"Retry-After": str(seconds)})
-
-
-def free_at(quota: Quota) -> datetime | None:
-    """When its period ends; None for what is kept."""
-    if not quota.period:
-        return None
-    now = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if quota.period == "day":
-        return now + timedelta(days=1)
-    return (now.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 # ---------------------------------------------------------------- counting
