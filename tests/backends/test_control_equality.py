@@ -39,7 +39,6 @@ from tests.backends.recorder import Recorder, psnr, request
 from tests.backends.test_engine_equality import (
     FEW_NAMES,
     PLAIN_NAMES,
-    SIZES,
     TASKS,
     Hooks,
     arguments_of_call,
@@ -84,8 +83,7 @@ def map_of(seed: int, side: int = 64) -> Image.Image:
 def controlled(model: str, uses: Sequence[tuple[int, dict[str, Any]]], **fields: Any) -> ImageRequest:
     """`uses`: which of the model's ControlNets, and the fields of its ControlUse."""
     control = tuple({"image": "c", "model_id": f"{model}-control-{number}", **use} for number, use in uses)
-    given = {**SIZES.get(model, {}), "control": control, "controls": [map_of(n) for n in range(len(uses))], **fields}
-    return request(model_id=model, **given)
+    return request(model_id=model, control=control, controls=[map_of(n) for n in range(len(uses))], **fields)
 
 
 @dataclass
