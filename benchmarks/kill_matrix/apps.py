@@ -15,4 +15,4 @@ class KillMatrixConfig(AppConfig):
 
         quick: list[kinds.AnyKind] = [QuickImg2Img(), QuickDetect(), QuickChat()]
         for kind in quick if settings.LOAD_MODELS else [*quick, QuickTxt2Img()]:
-            kinds.register(kind)
+            kinds.register(kind, replaces=True)
