@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from api.jobs import kinds, lifecycle
 from api.jobs.kinds import JobKind
 from api.jobs.models import Job
-from api.jobs.running import ChildJob, Finished, Outcome, RunningJob, Waiting
+from api.jobs.running import Finished, Outcome, RunningJob
 from api.jobs.states import Status
 from api.jobs.worker.loop import WorkerLoop
 from tests.jobs.conftest import now_as
@@ -55,9 +55,8 @@ def unkept_warning(run: RunningJob) -> Outcome:
         (no_table, "internal_error"),  # SQLite's word for it is the one for a database that is away
         (unkept_warning, "internal_error"),
         (lambda run: None, "internal_error"),
-        (lambda run: Waiting(run, [ChildJob("captoin", {})]), "unknown_kind"),
     ],
-    ids=["no_table", "warning", "no_outcome", "child"],
+    ids=["no_table", "warning", "no_outcome"],
 )
 def test_its_job_fails_at_once(outcome: Any, code: str, run: Callable[..., Job]) -> None:
     job = run(outcome)
