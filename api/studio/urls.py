@@ -15,6 +15,7 @@ from api.studio.variants import views as variants
 
 urlpatterns = [
     path("", views.index, name="studio"),
+    path("studio/", views.index),
     path("studio/login", login.login_page, name="studio-login"),
     path("studio/logout", login.log_out, name="studio-logout"),
     path("studio/language", set_language, name="studio-language"),

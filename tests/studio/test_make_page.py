@@ -23,6 +23,11 @@ def front(client: Client, query: str = "") -> str:
     return client.get(f"/{query}").content.decode()
 
 
+def test_it_is_there_where_people_look_for_it(here: Client) -> None:
+    pages = [here.get(address) for address in ("/", "/studio/")]
+    assert [(page.status_code, page.templates[0].name) for page in pages] == [(200, pages[0].templates[0].name)] * 2
+
+
 # ---------------------------------------------------------------- jobs
 
 
