@@ -1,4 +1,4 @@
-"""When a job that was interrupted is tried again, and when it is given up.  [no Django]"""
+"""When a job that was interrupted is tried again, and when it is given up."""
 
 from datetime import datetime, timedelta
 
@@ -11,8 +11,8 @@ RETRY_WAIT_SECONDS = 60
 """A row that was tried before lets rows that never were go first, for so long after it became available."""
 STORAGE_PATIENCE = timedelta(days=1)
 """While the storage of pictures is away, a job is tried again until it is so old. No attempt is counted: the job isn't the cause."""
-LONGEST_STORAGE_DELAY, OUTAGE_GAP_SECONDS = 60.0, 150.0
-"""Failures that lie further apart than the gap are of two outages."""
+LONGEST_STORAGE_DELAY, OUTAGE_GAP_SECONDS = 60.0, 600.0
+"""Failures that lie further apart than the gap are of two outages: long enough for a job that takes minutes to come there again."""
 
 
 def backoff(attempt: int) -> float:
