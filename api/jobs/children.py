@@ -5,14 +5,13 @@ from typing import Any
 
 from django.db import transaction
 
-from api import tracing
 from api.access.scopes import OwnerLimits
 from api.access.services import limits_of
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
 from api.jobs.errors import LeaseLost
 from api.jobs.kinds import get_kind, read_spec
-from api.jobs.lifecycle import add_child, end_job, expect, expected, transition
+from api.jobs.lifecycle import add_child, end_job, expect, expected, new_row, transition
 from api.jobs.models import Job
 from api.jobs.notify import wakeups
 from api.jobs.running import ChildJob
@@ -110,24 +109,19 @@ def spec_of(child: ChildJob) -> Spec:
 def submit_child(parent: Job, child: ChildJob, owner: OwnerLimits) -> Job:
     """Raises DarkroomError where its params are no request of its kind, or the disk is nearly full."""
     ensure_free_space()
-    job = Job(
-        kind=child.kind,
-        params=child.params,
+    spec = spec_of(child)
+    job = new_row(
+        spec,
+        child.warnings,
         owner_key=parent.owner_key,
         source=parent.source,
-        trace_parent=tracing.traceparent(),
         priority=parent.priority,
         parent=parent,
         only_worker_id=child.only_worker_id,
-        event_sequence=1,
     )
-    kind, spec = get_kind(child.kind), read_spec(job)
-    job.params, job.batch_key = spec.to_json(), kind.batch_key(spec)
-    job.warnings = list(dict.fromkeys([*child.warnings, *kind.find_warnings(spec)]))
-    job.model_id, job.prompt = spec.history_model, spec.history_prompt.replace("\x00", "")
     if owner.quotas:
         expect(job, spec)
-    return add_child(job, spec, owner, kind.link_inputs(spec))
+    return add_child(job, spec, owner, get_kind(spec.kind).link_inputs(spec))
 
 
 def check_child(parent: Job, spec: Spec) -> Link | None:

@@ -10,7 +10,7 @@ from api.jobs.lifecycle.dead_workers import release_dead_workers
 from api.jobs.lifecycle.end import acknowledge_cancel, emit_event, end_job, fail_job, finish_job, is_recorded, transition
 from api.jobs.lifecycle.progress import record_progress
 from api.jobs.lifecycle.requeue import fail_jobs_of_ended_workers, hand_back, hand_back_all, release_worker
-from api.jobs.lifecycle.submit import add_child, expect, expected, retry_job, submit_job
+from api.jobs.lifecycle.submit import add_child, expect, expected, new_row, retry_job, submit_job
 
 __all__ = [
     "acknowledge_cancel",
@@ -31,6 +31,7 @@ __all__ = [
     "hand_back_all",
     "is_recorded",
     "leaving",
+    "new_row",
     "record_progress",
     "release_dead_workers",
     "release_worker",

@@ -4,7 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from django.db import IntegrityError, transaction
 
@@ -13,6 +13,7 @@ from api.access.scopes import GENERAL_LIMITS, OwnerLimits
 from api.access.services import limits_of
 from api.errors import DarkroomError
 from api.jobs.disk import ensure_free_space
+from api.jobs.errors import is_foreign_key_missing
 from api.jobs.kinds import get_kind, read_spec
 from api.jobs.models import Job
 from api.jobs.notify import wakeups
@@ -26,7 +27,6 @@ from api.metric_definitions import jobs_submitted
 from api.quotas import Amount
 from api.specs import Spec
 
-DELETED_MEANWHILE = DarkroomError("deleted_meanwhile", 409, "What this request names was deleted at the same moment.")
 FIRST_EVENT: list[transitions.Event] = [("status", {"status": Status.QUEUED})]
 
 
@@ -54,54 +54,63 @@ def submit_job(
     as many jobs under way as its `limits` allow, or the job is more than its quotas leave; 503 when the queue is full, 507 (DiskFull)
     when the disk nearly is.
     """
-    kind = get_kind(spec.kind)
-    link = link or kind.link_inputs(spec)
     webhook = webhook or default_webhook(owner_key)
-    job = Job(
-        kind=spec.kind,
-        params=spec.to_json(),
+    job = new_row(
+        spec,
+        warnings,
         owner_key=owner_key,
         source=source,
-        trace_parent=tracing.traceparent(),
         webhook=webhook and replace(webhook, origin=webhook.origin or origin).to_json(),
-        model_id=spec.history_model,
-        prompt=spec.history_prompt.replace("\x00", ""),
         priority=priority,
         idempotency_key=idempotency_key,
         body_hash=body_hash,
-        batch_key=kind.batch_key(spec),
         retry_of=retry_of,
         only_worker_id=only_worker_id,
-        event_sequence=1,
     )
-    job.warnings = list(dict.fromkeys([*warnings, *kind.find_warnings(spec)]))
     try:
         ensure_free_space()
-        link = check_submission(job, spec, link)
-        asked = expect(job, spec) if limits.quotas else None
-        with transaction.atomic() if link or idempotency_key or asked else atomic_change():
-            if idempotency_key and (earlier := find_same_request(job)):
-                return earlier
-            if asked:
-                usage.lock_owner(owner_key)
-                usage.ensure_within(owner_key, limits.quotas, asked)
-            job = add(job, spec, limits, link)
+        return commit(job, spec, limits, check_submission(job, spec, link or get_kind(spec.kind).link_inputs(spec)))
     except (
         IntegrityError,
         DarkroomError,
     ) as error:  # its twin may have been committed meanwhile, and have filled the quota too
         if idempotency_key and (earlier := find_same_request(job)):
             return earlier
-        if isinstance(error, IntegrityError) and is_a_key_missing(error):
-            raise DELETED_MEANWHILE from None
+        if is_foreign_key_missing(error):  # of the job that is tried again, or an input picture
+            detail = "What this request names was deleted at the same moment."
+            raise DarkroomError("deleted_meanwhile", 409, detail) from None
         raise
-    jobs_submitted.add(job.kind, source)
+
+
+def new_row(spec: Spec, warnings: Iterable[str], **columns: Any) -> Job:
+    """Not saved yet. `warnings`: beside those that the kind has of the request."""
+    kind = get_kind(spec.kind)
+    job = Job(
+        kind=spec.kind,
+        params=spec.to_json(),
+        trace_parent=tracing.traceparent(),
+        model_id=spec.history_model,
+        prompt=spec.history_prompt.replace("\x00", ""),
+        batch_key=kind.batch_key(spec),
+        event_sequence=1,
+        **columns,
+    )
+    job.warnings = list(dict.fromkeys([*warnings, *kind.find_warnings(spec)]))
     return job
 
 
-def is_a_key_missing(error: IntegrityError) -> bool:
-    """Whether what the row refers to is no longer there: the job that is tried again, an input picture."""
-    return "foreign key" in str(error).lower()
+def commit(job: Job, spec: Spec, limits: OwnerLimits, link: Callable[[Job], None] | None) -> Job:
+    """The row, or the one that is there already under its idempotency key."""
+    asked = expect(job, spec) if limits.quotas else None
+    with transaction.atomic() if link or job.idempotency_key or asked else atomic_change():
+        if job.idempotency_key and (earlier := find_same_request(job)):
+            return earlier
+        if asked:
+            usage.lock_owner(job.owner_key)
+            usage.ensure_within(job.owner_key, limits.quotas, asked)
+        row = add(job, spec, limits, link)
+    jobs_submitted.add(job.kind, job.source)
+    return row
 
 
 def expected(spec: Spec) -> Amount:
