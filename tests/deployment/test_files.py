@@ -110,6 +110,15 @@ def test_they_set_only_settings_that_are_read(services: dict[str, dict[str, Any]
     assert unknown_names(sorted(used), setting_names) == {}
 
 
+def test_settings_that_they_dont_name_reach_our_containers_and_neither_git_nor_the_image(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name, service in services.items():
+        assert service.get("env_file") == ([{"path": "darkroom.env", "required": False}] if is_ours(service) else None), name
+    for file in (".gitignore", ".dockerignore"):
+        assert "darkroom.env" in (ROOT / file).read_text().split(), file
+
+
 def test_their_commands_exist(services: dict[str, dict[str, Any]]) -> None:
     found = commands(services)
     assert ["celery", "-A", "config", "worker"] in found

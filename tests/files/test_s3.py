@@ -21,6 +21,8 @@ from api.files.responses import CHUNK, file_response
 from api.files.services import read_file
 from api.files.sweep import SweepReport, sweep_orphans
 from api.jobs.models import Job
+from api.jobs.retry_policy import StorageOutage
+from api.jobs.worker import endings
 from api.jobs.worker.loop import WorkerLoop
 from config.media import S3
 from tests.files.conftest import encode, picture, store
@@ -232,8 +234,14 @@ def test_a_job_is_tried_again_once_the_storage_is_back(bucket: Proxy, client: Cl
     assert len(names(bucket)) == len(before) + 2 == 2 * StoredFile.objects.count()
 
 
-def test_a_storage_that_is_away_for_long_costs_no_job_and_none_of_its_attempts(bucket: Proxy, client: Client) -> None:
+def test_a_storage_that_is_away_for_long_costs_no_job_and_none_of_its_attempts(
+    bucket: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those are for a job that may have ended its worker: one that was killed once is tried again, after an outage too."""
+    outage = StorageOutage()
+    outage.delay(time.monotonic() - 600)
+    outage.delay(time.monotonic() - 60)
+    monkeypatch.setattr(endings, "_outage", outage)
     job, loop = submit_canny(client), WorkerLoop()
     bucket.fail("503", method="PUT")
     for _ in range(job.max_attempts + 2):
@@ -241,6 +249,7 @@ def test_a_storage_that_is_away_for_long_costs_no_job_and_none_of_its_attempts(b
         loop.run_once()
     job.refresh_from_db()
     assert (job.status, job.attempt, job.error) == ("queued", 0, None)
+    assert 50 < (job.available_at - timezone.now()).total_seconds() < 61
     bucket.fail("", 0)
     Job.objects.update(available_at=timezone.now() - timedelta(seconds=1))
     loop.run_once()
