@@ -58,6 +58,7 @@ from api.loading.device_memory import (
 from api.loading.download_progress import DOWNLOAD_SHARE, Progress, download_progress
 from api.loading.eviction import next_evicted
 from api.loading.file_states import owned_places, read_states
+from api.loading.lease_notes import notes_on
 from api.loading.model_leases import USUAL, DenoiserOptions, Lease, LoadedModel
 from api.loading.oom_retry import SMALLER_BATCHES, OomRetry
 from api.metric_definitions import evictions, load_seconds
@@ -81,10 +82,6 @@ logger = logging.getLogger("darkroom.models")
 
 USABLE = {"cuda": 0.92, "mps": 0.7, "cpu": 0.7}
 """By device type: the share of the device's memory that weights may take without MODEL_MEMORY_LIMIT."""
-
-SLOW_FP32 = "{device} has no fast half precision: models run in float32, slowly and with twice the memory."
-
-NOT_STORED = "The weights of {} are not kept in {}: they are packed already, or this device can't compute with them."
 
 
 class ModelBusy(DarkroomError):
@@ -133,11 +130,7 @@ class ModelLoader:
                 with loaded_model.in_use:
                     loaded_model.pipeline_for(task)
                     lease = Lease(entry, self.device, task, time.perf_counter() - started if loaded_now else 0.0, loaded_model)
-                    lease.notes += [MEASURES[name] for name in loaded_model.measures if name not in self._asked_measures(entry)]
-                    if entry.storage and measure_of(entry.storage) not in loaded_model.measures:
-                        lease.notes.append(NOT_STORED.format(entry.name, entry.storage))
-                    if self.device.runs_in_slow_fp32:
-                        lease.notes.append(SLOW_FP32.format(device=self.device.name))
+                    lease.notes += notes_on(loaded_model, entry, self.device, self._asked_measures(entry))
                     try:
                         yield lease
                     except Exception as error:
